@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from sqlalchemy import URL
 
-from benchmarks import drift, imports, lookups, memory, signup, transfer
+from benchmarks import drift, imports, lookups, memory, moves, signup, transfer
 from benchmarks.application import TENANT, provision
 from benchmarks.fleet import report
 from benchmarks.fleet.build import create_database
@@ -61,6 +61,7 @@ class Size:
     drift: drift.Size
     isolations: isolations.Size
     transfer: transfer.Size
+    moves: moves.Size
     signup: signup.Size
 
 
@@ -75,6 +76,7 @@ FULL = Size(
     drift=drift.FULL,
     isolations=isolations.FULL,
     transfer=transfer.FULL,
+    moves=moves.FULL,
     signup=signup.FULL,
 )
 QUICK = Size(
@@ -88,6 +90,7 @@ QUICK = Size(
     drift=drift.QUICK,
     isolations=isolations.QUICK,
     transfer=transfer.QUICK,
+    moves=moves.QUICK,
     signup=signup.QUICK,
 )
 
@@ -150,6 +153,11 @@ def _measure_isolations(url: URL, size: Size, console: Console) -> list[Target]:
 
 def _measure_transfer(url: URL, size: Size, console: Console) -> list[Target]:
     return transfer.measure(url, size.transfer, console)
+
+
+def _measure_moves(_url: URL, size: Size, console: Console) -> list[Target]:
+    with running_server(wal_level="logical") as url:
+        return moves.measure(url, size.moves, console)
 
 
 def _measure_signup(url: URL, size: Size, console: Console) -> list[Target]:
@@ -247,6 +255,7 @@ PARTS: dict[str, Callable[[URL, Size, Console], list[Target]]] = {
     "isolations": _measure_isolations,
     "drift": _measure_drift,
     "transfer": _measure_transfer,
+    "moves": _measure_moves,
     "signup": _measure_signup,
     "fleet": _measure_fleet,
 }

@@ -16,20 +16,21 @@ LOCKS = 1_024
 """The server's ``max_locks_per_transaction``: 50 tenants with 40 tables each, created at once, take 35,000 locks."""
 
 
-class _Server(PostgresServer):
-    @override
-    def ensure_pgdata_inited(self) -> None:
-        super().ensure_pgdata_inited()
-        (self.pgdata / "postgresql.auto.conf").write_text(f"max_locks_per_transaction = {LOCKS}\n")
-
-
 @contextmanager
-def running_server() -> Generator[URL]:
-    """Start a server on an empty data folder, yield its URL, and remove both at the end."""
+def running_server(**settings: str) -> Generator[URL]:
+    """Start a server with further *settings* on an empty data folder, yield its URL, and remove both at the end."""
+    lines = [f"{name} = {value}\n" for name, value in {"max_locks_per_transaction": LOCKS, **settings}.items()]
+
+    class Server(PostgresServer):
+        @override
+        def ensure_pgdata_inited(self) -> None:
+            super().ensure_pgdata_inited()
+            (self.pgdata / "postgresql.auto.conf").write_text("".join(lines))
+
     with tempfile.TemporaryDirectory(prefix="tenantkit-bench-", ignore_cleanup_errors=True) as folder:
         data = Path(folder) / "data"
         data.mkdir()
-        server = _Server(data)
+        server = Server(data)
         try:
             yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
         finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, inspect
+from sqlalchemy import URL, inspect, text
 
 from tenantkit import ProvisioningError, Tenancy, drift, migrations, transfer
 from tests.many_databases.library import APPLICATION
@@ -152,3 +152,32 @@ def test_a_tenant_moves_without_them_and_returns_if_the_shared_rows_exist(
         connection.exec_driver_sql("INSERT INTO shared.author VALUES (2, 'Bob')")
     assert transfer.move(library, "acme", database="main").rows == 2
     assert "book.book_author_id_fkey" in _keys(library)["acme"]
+
+
+@pytest.mark.parametrize(
+    ("author", "is_refused"), [(1, False), (None, False), (2, True)], ids=["shared row", "none", "nothing"]
+)
+def test_rows_that_are_written_meanwhile_refer_to_shared_rows_that_exist(
+    library: Tenancy, environment: Environment, author: int | None, is_refused: bool
+) -> None:
+    environment.add("t1", WAYS["in the table"][0])
+    migrations.upgrade_shared(library)
+    library.create("acme", database="eu")
+    with library.engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO shared.author VALUES (1, 'Ada')")
+    waiting = ["INSERT INTO t_acme.book VALUES (1, 'one')", f"UPDATE t_acme.book SET author_id = {author or 'NULL'}"]
+
+    def write(*_: object) -> None:
+        while waiting:
+            with library.databases.engine("eu").begin() as connection:
+                connection.exec_driver_sql(waiting.pop(0))
+
+    if is_refused:
+        with pytest.raises(ProvisioningError, match="a row refers to a shared row that does not exist"):
+            transfer.move(library, "acme", database="main", progress=write)
+    else:
+        moved = transfer.move(library, "acme", database="main", progress=write)
+        assert moved.tenant.placement.database == "main"
+    assert waiting == []
+    with library.session("acme") as session:
+        assert session.execute(text("SELECT id, author_id FROM book")).one() == (1, author)

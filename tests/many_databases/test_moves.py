@@ -42,6 +42,9 @@ def repairs(tenancy: Any) -> list[str]:
     return [each.repair for each in tenancy.diagnose() if each.repair is not None]
 
 
+WAYS = pytest.mark.parametrize("stop_writes", [False, True], ids=["followed", "stopped"])
+
+
 def drop_decoys(main: Engine, eu: Engine) -> None:
     """Remove the schemas of the same names with other rows, which the pair has in the other database."""
     for engine, schema in ((main, "t_berta"), (eu, "t_acme")):
@@ -49,10 +52,13 @@ def drop_decoys(main: Engine, eu: Engine) -> None:
             connection.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE")
 
 
-def test_a_tenant_is_moved_to_another_database_and_back(any_tenancy: Any, main: Engine, eu: Engine) -> None:
+@WAYS
+def test_a_tenant_is_moved_to_another_database_and_back(
+    any_tenancy: Any, main: Engine, eu: Engine, stop_writes: bool
+) -> None:
     drop_decoys(main, eu)
     before = any_tenancy.get("acme")
-    done = moved(any_tenancy, "acme", database="eu")
+    done = moved(any_tenancy, "acme", database="eu", stop_writes=stop_writes)
     assert (done.tenant.placement.database, done.tenant.schema, done.rows) == ("eu", "t_acme", 1)
     assert done.former
     assert (done.former.key, done.former.status, done.former.placement) == ("acme-move", "suspended", before.placement)
@@ -63,7 +69,7 @@ def test_a_tenant_is_moved_to_another_database_and_back(any_tenancy: Any, main: 
     with pytest.raises(TenantMovedError):
         write(any_tenancy, "acme-move", "x")
     assert moved(any_tenancy, "acme", database="eu").steps == ()
-    back = moved(any_tenancy, "acme", back=True)
+    back = moved(any_tenancy, "acme", back=True, stop_writes=stop_writes)
     assert back.tenant.placement == before.placement
     assert back.rows == 2
     assert notes(any_tenancy, "acme") == ["acme", "later"]
@@ -114,13 +120,21 @@ def test_a_later_tenant_of_the_key_does_not_get_the_former_home(pair: Tenancy, m
 @pytest.mark.all_cases
 @pytest.mark.parametrize("recovery", ["repeat", "repair"])
 @pytest.mark.parametrize("direction", ["there", "back"])
+@WAYS
 def test_after_a_kill_at_any_commit_nothing_is_lost_and_the_move_can_be_repeated(
-    pair: Tenancy, main: Engine, eu: Engine, recovery: str, direction: str, dose: Callable[[int, int], int]
+    pair: Tenancy,
+    main: Engine,
+    eu: Engine,
+    recovery: str,
+    direction: str,
+    stop_writes: bool,
+    dose: Callable[[int, int], int],
 ) -> None:
     drop_decoys(main, eu)
     if direction == "back":
         transfer.move(pair, "acme", database="eu")
     where: dict[str, Any] = {"there": {"database": "eu"}, "back": {"back": True}}[direction]
+    where["stop_writes"] = stop_writes
     written, seen, step = ["acme"], set[str](), dose(5, 1)
     for number in count(1, step):
         commits, before = count(1), pair.get("acme").placement
@@ -179,8 +193,9 @@ def add(tenancy: Tenancy, key: str, first: int, is_over: Callable[[], bool]) -> 
 
 
 @pytest.mark.parametrize("rounds", [1, pytest.param(8, marks=pytest.mark.all_cases)])
+@WAYS
 def test_no_acknowledged_write_is_lost_and_no_neighbour_is_refused(
-    pair: Tenancy, urls: tuple[URL, URL], main: Engine, eu: Engine, rounds: int
+    pair: Tenancy, urls: tuple[URL, URL], main: Engine, eu: Engine, rounds: int, stop_writes: bool
 ) -> None:
     drop_decoys(main, eu)
     over = Event()
@@ -197,7 +212,7 @@ def test_no_acknowledged_write_is_lost_and_no_neighbour_is_refused(
             for where in ({"database": "eu"}, {"back": True}):
                 seen = len(notes(pair, "acme"))
                 until(lambda seen=seen: len(notes(pair, "acme")) > seen + 5)
-                transfer.move(pair, "acme", **where)
+                transfer.move(pair, "acme", **where, stop_writes=stop_writes)
         seen = len(notes(pair, "acme"))
         until(lambda: len(notes(pair, "acme")) > seen + 5)
         over.set()
@@ -301,7 +316,7 @@ def test_a_transaction_that_has_written_is_waited_for(pair: Tenancy, main: Engin
     with main.connect() as writer:
         writer.exec_driver_sql("INSERT INTO t_acme.note VALUES (2, 'open')")
         with pytest.raises(ProvisioningError, match="its tables were in use for 0.1 s"):
-            transfer.move(pair, "acme", database="eu", patience=0.1)
+            transfer.move(pair, "acme", database="eu", stop_writes=True, patience=0.1)
         writer.commit()
     assert pair.diagnose() == []
     assert transfer.move(pair, "acme", database="eu").rows == 2

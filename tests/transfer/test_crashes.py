@@ -80,7 +80,7 @@ def test_after_a_kill_of_a_backup_there_is_no_file_or_a_complete_one(
 
 
 def test_two_restores_at_once_make_one_tenant(tenancy: Tenancy, engine: Engine, file: Path, read: Read) -> None:
-    with worker(engine.url, work.restore, str(file), stop_at=80) as first:
+    with worker(engine.url, work.restore, str(file), stop_at=45) as first:
         assert first.wait() == "stopped"
         with worker(engine.url, work.restore, str(file)) as second:
             assert second.wait() == "TenantExistsError"

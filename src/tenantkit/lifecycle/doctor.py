@@ -17,6 +17,7 @@ from tenantkit.lifecycle.operation import UNFINISHED
 from tenantkit.lifecycle.renaming import restore_name
 from tenantkit.lifecycle.swapping import settle
 from tenantkit.lifecycle.tenant_lock import try_tenant_lock
+from tenantkit.postgres import replication
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.postgres.retry import after_conflicts
 from tenantkit.registry import store, swaps
@@ -121,6 +122,10 @@ def _inspect(
             found += isolation.inspect(there, complete.get((database, isolation.name), ()), known)
             if isolation.databases is not None and database in directory.databases.keys:
                 found += isolation.databases.inspect(there, registry, known)
+        found += [
+            Finding(f"database {database}", f"a move that was interrupted left the publication {name!r}", "remove it")
+            for name in replication.find_abandoned(there)
+        ]
         return found
 
     names = each_database(directory.databases, _places(complete))
@@ -138,6 +143,8 @@ def _repair_placements(directory: Directory, connection: Connection, tenants: Co
             limit_lock_waits(there)
             for isolation in directory.isolations:
                 isolation.repair(there, complete.get((database, isolation.name), ()))
+            for name in replication.find_abandoned(there):
+                replication.drop_publication(there, name)
 
     # One after the other: databases of one server have the same roles, so their transactions would wait for each other.
     for database in each_database(directory.databases, _places(complete)):

@@ -143,6 +143,9 @@ class Swapping:
     back: bool = False
     any_tenant: bool = False
     patience: float = PATIENCE
+    is_closed: bool = False
+    """Whether the tenant's tables refuse writes already, the copy's can be opened, and the registry knows of the swap.
+    """
 
     def plan(self, tenant: Tenant, other: Tenant) -> Swap:
         """Return the steps and the obstacles."""
@@ -198,26 +201,32 @@ class Swapping:
             fence.take_down(there, other.schema)
             self._isolation(other).take_over(there, _at(tenant, other))
 
-        def mark(there: Connection) -> None:
+        def mark(there: Connection) -> _Pair:
             tenant, other = self._lock_rows(known)
             self._isolation(tenant).take_over(there, _at(other, tenant))
+            return tenant, other
 
-        def exchange(_: Connection) -> _Pair:
-            return swaps.exchange(self.connection, *self._lock_rows(known))
+        def exchange(there: Connection) -> _Pair:
+            locked = mark(there) if is_in_main else self._lock_rows(known)
+            return swaps.exchange(self.connection, *locked)
 
         ours, theirs = known
+        is_in_main = shares_transaction(self.directory.databases, ours.placement.database)
+        is_back = False
         try:
-            is_back = self._step(theirs, check)
-            self._step(None, begin)
-            self._step(ours, close)
+            if not self.is_closed:
+                is_back = self._step(theirs, check)
+                self._step(None, begin)
+                self._step(ours, close)
             self._step(theirs, open_copy)
         except Exception:
             self._step(ours, partial(self._give_up, known))
             with suppress(ProvisioningError):  # it may be down
                 self._step(theirs, partial(self._mark_again, theirs, ours))
             raise
-        self._step(ours, mark)
-        return self._step(None, exchange)
+        if not is_in_main:
+            self._step(ours, mark)
+        return self._step(ours if is_in_main else None, exchange)
 
     def _give_up(self, known: _Pair, there: Connection) -> None:
         """Let the tenant write to its tables again if a swap of both has begun."""

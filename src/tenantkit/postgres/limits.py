@@ -13,6 +13,8 @@ from tenantkit.exceptions import ConfigurationError
 from tenantkit.postgres.quoting import quote_literal
 
 LOCK_TIMEOUT = "2s"
+UNLIMITED = ("SET LOCAL statement_timeout = 0", "SET LOCAL idle_in_transaction_session_timeout = 0")
+"""Statements for a transaction that may take its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +80,9 @@ LIMITS = "tenantkit_limits"
 def limit_lock_waits(connection: Connection) -> None:
     """Give up on a lock after `LOCK_TIMEOUT` for the rest of this transaction."""
     POLITE.apply(connection)
+
+
+def unlimited(connection: Connection) -> tuple[str, ...]:
+    """Return the statements for a transaction that may take its time, on the server of *connection*."""
+    has_another_limit = (connection.dialect.server_version_info or ()) >= (17,)
+    return (*UNLIMITED, "SET LOCAL transaction_timeout = 0") if has_another_limit else UNLIMITED

@@ -32,15 +32,19 @@ def _try(connection: Connection, function: str, schema: str) -> bool:
 
 
 @contextmanager
-def claiming(connection: Connection, schema: str) -> Generator[bool]:
+def claiming(connection: Connection, schema: str, *, shared: bool = False) -> Generator[bool]:
     """Claim a schema during a block, which may commit; yield whether it succeeded.
 
     Claims never wait: ``CREATE INDEX CONCURRENTLY`` waits for all transactions, also for one that waits for its claim.
+
+    :param shared: only keep runs from it, as `share` does.
     """
     driver: Any = connection.connection.driver_connection
+    suffix = "_shared" if shared else ""
     claimed = False
     try:
-        claimed = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_LOCK})", {"schema": schema}).scalar_one()
+        lock = f"SELECT pg_try_advisory_lock{suffix}({_LOCK})"
+        claimed = connection.exec_driver_sql(lock, {"schema": schema}).scalar_one()
         connection.commit()
         yield claimed
     except BaseException as error:
@@ -55,5 +59,5 @@ def claiming(connection: Connection, schema: str) -> Generator[bool]:
             # A lost connection has no lock.
             with suppress(SQLAlchemyError):
                 connection.rollback()
-                connection.exec_driver_sql(f"SELECT pg_advisory_unlock({_LOCK})", {"schema": schema})
+                connection.exec_driver_sql(f"SELECT pg_advisory_unlock{suffix}({_LOCK})", {"schema": schema})
                 connection.commit()

@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, CursorResult, text
 
 from tenantkit.postgres.formats import FORMATS
-from tenantkit.postgres.quoting import quote_identifier
+from tenantkit.postgres.limits import UNLIMITED, unlimited
+from tenantkit.postgres.quoting import quote_identifier, quote_literal
 from tenantkit.transfer.manifest import Column, SequenceState, Table
 
 SETTINGS = (
@@ -19,8 +20,7 @@ SETTINGS = (
     "SET LOCAL client_encoding = 'UTF8'",
     *FORMATS,
     "SET LOCAL synchronize_seqscans = off",
-    "SET LOCAL statement_timeout = 0",
-    "SET LOCAL idle_in_transaction_session_timeout = 0",
+    *UNLIMITED,
 )
 """The settings of each transaction that reads or writes COPY text, so that the text of a value is always the same."""
 
@@ -130,9 +130,7 @@ def execute(connection: Connection, statement: str) -> CursorResult[Any]:
 
 def pin(connection: Connection) -> None:
     """Give the current transaction the settings for COPY; takes no snapshot."""
-    has_another_limit = (connection.dialect.server_version_info or ()) >= (17,)
-    for setting in (*SETTINGS, *(["SET LOCAL transaction_timeout = 0"] if has_another_limit else [])):
-        connection.exec_driver_sql(setting)
+    connection.exec_driver_sql("; ".join(dict.fromkeys((*SETTINGS, *unlimited(connection)))))
 
 
 def unpin(connection: Connection) -> None:
@@ -197,10 +195,23 @@ def read_defaults(connection: Connection, schema: str, column: str) -> dict[str,
     return {row.name: row.default for row in rows}
 
 
-def set_sequence(connection: Connection, schema: str, state: SequenceState) -> None:
-    """Give a sequence the *state* of another one."""
-    where = {"name": qualified(schema, state.name), "value": state.last_value, "is_called": state.is_called}
-    connection.execute(text("SELECT setval(to_regclass(:name), :value, :is_called)"), where)
+def read_states(connection: Connection, schema: str, names: Iterable[str]) -> list[SequenceState]:
+    """Return the states of sequences."""
+    queries = [
+        f"SELECT {quote_literal(name)} AS name, last_value, is_called FROM {qualified(schema, name)}" for name in names
+    ]
+    rows = execute(connection, " UNION ALL ".join(queries)) if queries else ()
+    return [SequenceState(row.name, row.last_value, row.is_called) for row in rows]
+
+
+def set_sequences(connection: Connection, schema: str, states: Iterable[SequenceState]) -> None:
+    """Give sequences the *states* of others."""
+    values = ", ".join(
+        f"({quote_literal(qualified(schema, each.name))}, {each.last_value}, {each.is_called})" for each in states
+    )
+    if values:
+        columns = "AS given (name, value, is_called)"
+        execute(connection, f"SELECT setval(name::regclass, value::bigint, is_called) FROM (VALUES {values}) {columns}")
 
 
 def qualified(schema: str, name: str) -> str:

@@ -180,8 +180,7 @@ class Loader:
             raise self._error(f"rows of the table {cause.diag.table_name!r} break {_broken(cause)}") from None
 
     def _set_sequences(self, connection: Connection) -> None:
-        for each in self.origin.sequences:
-            catalog.set_sequence(connection, self._schema, each)
+        catalog.set_sequences(connection, self._schema, self.origin.sequences)
 
     def _make_partitions(self, connection: Connection) -> dict[str, Found]:
         """Make the partitions that the tables lack, since applications make some as time goes by; return all tables."""

@@ -18,9 +18,12 @@ from tenantkit.isolation.base import administered_from
 from tenantkit.lifecycle.operation import BEING_CREATED, explained
 from tenantkit.lifecycle.order import Order, check_order
 from tenantkit.lifecycle.swap_obstacles import Obstacles
+from tenantkit.naming import first_lines
+from tenantkit.postgres import replication
 from tenantkit.registry import store, swaps
 from tenantkit.status import WRITABLE, Status
 from tenantkit.tenant import Tenant
+from tenantkit.transfer import catalog
 from tenantkit.transfer.completeness import require_complete
 from tenantkit.transfer.source import read_manifest, reading
 
@@ -41,6 +44,9 @@ class Plan:
     """What creates it; ``None`` if the tenant is where it is to be."""
     is_swapping: bool
     """Whether the two are being swapped: the rows are complete."""
+    stopped_by: tuple[str, ...] | None = None
+    """Why changes cannot be followed, so that writes stop while the rows are copied; nothing if that was asked for, and
+    ``None`` if changes are followed."""
 
     @property
     def home(self) -> Tenant | None:
@@ -54,10 +60,21 @@ class Plan:
         if (order := self.order) is None:
             return ()
         where = f"in the database {order.wanted!r}, with isolation {str(order.isolation)!r}"
+        here = f"in the database {self.tenant.placement.database!r}"
+        if self.stopped_by is None:
+            filling = (
+                "copy the rows, and compare them with checksums, while reads and writes go on",
+                f"follow their changes by logical replication; refuse writes to the tables {here} for the last ones",
+            )
+        else:
+            why = f", as changes cannot be followed: {first_lines(self.stopped_by)}" if self.stopped_by else ""
+            filling = (
+                f"refuse writes to the tables {here}, while reads go on{why}",
+                "copy the rows, and compare them with checksums",
+            )
         return (
             f"use the former tables {where}" if self.home else f"make tables at the same revision {where}",
-            f"refuse writes to the tables in the database {self.tenant.placement.database!r}, while reads go on",
-            "copy the rows, and compare them with checksums",
+            *filling,
             f"serve {self.tenant.key!r} from there; {order.key!r} gets its former tables, which refuse writes",
         )
 
@@ -71,6 +88,7 @@ class Planner:
     key: str
     _: KW_ONLY
     back: bool
+    stop_writes: bool = False
 
     def plan(self, tenant: Tenant, database: str | None, isolation: str | None) -> Plan:
         """Return the plan.
@@ -101,7 +119,22 @@ class Planner:
         order = replace(order, becomes=Status.SUSPENDED, placed_as=tenant.key)
         is_there = self.directory.isolations.fits(tenant, isolation=order.isolation, database=order.wanted)
         is_swapping = copy is not None and copy.id == partner
-        return Plan(tenant, copy, None if is_there and not (is_swapping or self.back) else order, is_swapping)
+        if is_there and not (is_swapping or self.back):
+            return Plan(tenant, copy, None, is_swapping)
+        stopped_by = () if is_swapping or self.stop_writes else tuple(self._find_why_to_stop(tenant, order)) or None
+        return Plan(tenant, copy, order, is_swapping, stopped_by)
+
+    def _find_why_to_stop(self, tenant: Tenant, order: Order) -> Iterator[str]:
+        """Yield why changes cannot be followed from one home to the other."""
+        new = order.new_tenant()
+        isolation = self.directory.isolations.for_new(new)
+
+        def find_here(there: Connection) -> Iterator[str]:
+            yield from replication.find_obstacles(there)
+            yield from replication.find_unfollowed(there, tenant.schema, catalog.read_tables(there, tenant.schema))
+
+        yield from self._at(tenant.placement.database, find_here)
+        yield from self._at(administered_from(isolation, isolation.place(new)), replication.find_obstacles_to_apply)
 
     def obstacles(self, plan: Plan, order: Order) -> Iterator[str]:
         """Yield what prevents the move."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 from time import monotonic
+from typing import TypeAlias
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,16 +22,23 @@ from tenantkit.lifecycle.drop import drop
 from tenantkit.lifecycle.operation import BEING_CREATED, Operation
 from tenantkit.lifecycle.order import Order
 from tenantkit.lifecycle.swapping import Swap, Swapping
+from tenantkit.postgres.replication import Changes, FollowError, following
 from tenantkit.registry import store, swaps
 from tenantkit.registry.revisions import has_revisions, read_heads
-from tenantkit.runs.claims import claim
+from tenantkit.runs.claims import claim, claiming
 from tenantkit.status import WRITABLE
 from tenantkit.tenant import Tenant
+from tenantkit.transfer import catalog
 from tenantkit.transfer.building import FileBuilder
+from tenantkit.transfer.following import Follower
 from tenantkit.transfer.loading import Loader, in_transaction
 from tenantkit.transfer.move_plan import STEP, Plan, Planner, find_copy
 from tenantkit.transfer.source import read_manifest, reading
-from tenantkit.transfer.streaming import describe, stream
+from tenantkit.transfer.streaming import Stream, describe, stream
+
+PAUSE = 10.0
+"""Seconds for which writes may be refused while the last changes are applied."""
+_Load: TypeAlias = "Callable[[Loader, Connection], object]"
 
 
 @dataclass(slots=True)
@@ -40,6 +48,7 @@ class Mover:
     planner: Planner
     _: KW_ONLY
     patience: float
+    max_pause: float | None
     progress: Callable[[str, int, int], object] | None
     rows: int | None = field(default=None, init=False)
     """The number of rows that were copied."""
@@ -47,21 +56,28 @@ class Mover:
     """The number of seconds for which writes were refused."""
     _made: Tenant | None = field(default=None, init=False)
     _since: float | None = field(default=None, init=False)
+    _cleanup: ExitStack = field(default_factory=ExitStack, init=False)
+    """What need not be done while writes are refused."""
 
     def run(self, plan: Plan, order: Order) -> Swap:
         """Move the tenant; after an error, it is served as before.
 
         :raises ProvisioningError: if it cannot be moved, or a step failed.
         """
+        with ExitStack() as self._cleanup:
+            return self._run(plan, order)
+
+    def _run(self, plan: Plan, order: Order) -> Swap:
         if not plan.is_swapping:
-            for obstacle in [*self.planner.obstacles(plan, order)]:
+            for obstacle in self.planner.obstacles(plan, order):
                 raise ProvisioningError(self._key, STEP, obstacle)
         try:
             if plan.is_swapping and plan.copy is not None:
                 copy = plan.copy
             else:
-                copy = self._make(plan.tenant, order) if plan.home is None else self._fill_again(plan.tenant, plan.home)
-            swapped = self._swapping(copy).run(plan.tenant, copy)
+                copy = self._make(plan, order) if plan.home is None else self._fill_again(plan, plan.home)
+            swapping = replace(self._swapping(copy), is_closed=plan.stopped_by is None and not plan.is_swapping)
+            swapped = swapping.run(plan.tenant, copy)
         except (Exception, KeyboardInterrupt) as error:
             is_as_before = False
             with suppress(SQLAlchemyError, TenantkitError):
@@ -72,15 +88,15 @@ class Mover:
         self.stopped = None if self._since is None else monotonic() - self._since
         return swapped
 
-    def _make(self, tenant: Tenant, order: Order) -> Tenant:
+    def _make(self, plan: Plan, order: Order) -> Tenant:
         """Create the copy, with the rows; its completion begins the swap."""
+        tenant = plan.tenant
         with reading(self._directory, tenant) as source:
             builder = FileBuilder(self._directory, read_manifest(self._directory, source).heads)
 
         def fill(there: Connection, copy: Tenant) -> None:
             self._made = copy
-            self._close(tenant, copy, is_former=True)
-            self._fill(there, tenant, copy, Loader.load_in_steps)
+            self._send(there, plan, copy, Loader.load_in_steps, is_former=True)
 
         rows = FirstRows(
             lambda _there, _tenant: None,
@@ -97,7 +113,7 @@ class Mover:
                 raise error.__cause__ from None  # of the tenant, not of its copy
             raise
 
-    def _fill_again(self, tenant: Tenant, home: Tenant) -> Tenant:
+    def _fill_again(self, plan: Plan, home: Tenant) -> Tenant:
         """Replace the rows of the former home, in one transaction: it is complete at any time."""
 
         def load(loader: Loader, there: Connection) -> None:
@@ -116,9 +132,66 @@ class Mover:
         ):
             with there.begin():
                 is_former = fence.is_former(there, home.schema)
-            self._close(tenant, home, is_former=not is_former)
-            self._fill(there, tenant, home, load)
+            self._send(there, plan, home, load, is_former=not is_former)
+        with self._connection.begin():
+            swaps.begin(self._connection, plan.tenant.id, home.id)
         return home
+
+    def _send(self, there: Connection, plan: Plan, copy: Tenant, load: _Load, *, is_former: bool) -> None:
+        """Give the tables of the *copy* the rows of the tenant, whose tables refuse writes at the end."""
+        tenant = plan.tenant
+        try:
+            if plan.stopped_by is None:
+                self._send_and_follow(there, tenant, copy, load, is_former=is_former)
+            else:
+                self._close(tenant, copy, is_former=is_former)
+                self._fill(there, tenant, copy, load)
+        except (BackupError, FollowError) as error:
+            raise ProvisioningError(self._key, STEP, getattr(error, "reason", str(error))) from error
+        self._require_time()
+
+    def _send_and_follow(
+        self, there: Connection, tenant: Tenant, copy: Tenant, load: _Load, *, is_former: bool
+    ) -> None:
+        engine = self._directory.databases.engine(tenant.placement.database)
+        [target] = self._directory.isolations.of(copy).targets([copy])
+        with connected(self._directory.databases, tenant.placement.database, self._connection) as here, here.begin():
+            tables = catalog.read_tables(here, tenant.schema)
+        name = f"{tenant.registry.replace('-', '')[:12]}_{tenant.id}"
+        changes = self._cleanup.enter_context(following(engine, name, tenant.schema, tables))
+        follower = Follower(changes, there, target, subject=self._key, check=self._require_time)
+        with (
+            claiming(changes.connection, tenant.schema, shared=True) as is_free,
+            claiming(there, copy.schema, shared=True) as is_copy_free,
+        ):
+            if not (is_free and is_copy_free):
+                raise FollowError("a migration is at work on its tables; wait until it ends")
+            changes.start(self.patience)
+            sent = self._fill(there, tenant, copy, load, changes)
+            follower.catch_up()
+            if sent.filled_views:
+                in_transaction(there, Loader(sent, target, None, None, None).refresh_views)
+                follower.catch_up()
+            self._require_openable(there, tenant, copy)
+        self.max_pause = PAUSE if self.max_pause is None else self.max_pause
+        self._close(tenant, copy, is_former=is_former)
+        follower.finish()
+        self._copy_sequences(changes.connection, there, tenant, copy, sent)
+
+    def _require_openable(self, there: Connection, tenant: Tenant, copy: Tenant) -> None:
+        """Raise unless the tenant can be served from the tables of the *copy*."""
+        with self._connection.begin(), nullcontext() if there is self._connection else there.begin():
+            for obstacle in self.planner.swaps.to_open(there, tenant, copy):
+                raise ProvisioningError(self._key, STEP, obstacle)
+
+    def _copy_sequences(self, here: Connection, there: Connection, tenant: Tenant, copy: Tenant, sent: Stream) -> None:
+        """Give the sequences of the *copy* their states, if the revisions are those of what was *sent*."""
+        with here.begin():
+            if has_revisions(here, tenant) and read_heads(here, tenant)[0] != sent.manifest.heads:
+                raise FollowError("it is at other revisions than before")
+            sequences = catalog.read_states(here, tenant.schema, [each.name for each in sent.sequences])
+        with there.begin():
+            catalog.set_sequences(there, copy.schema, sequences)
 
     def _close(self, tenant: Tenant, copy: Tenant, *, is_former: bool) -> None:
         """Refuse writes to the tables of the tenant."""
@@ -129,29 +202,41 @@ class Mover:
                 raise ProvisioningError(self._key, STEP, f"it is {now.status} now, or in another place")
             self._swapping(copy).close(there, now, copy, is_former=is_former)
 
+        self._since = monotonic()  # what fails from now on takes the fence away
         with self.planner.explained(tenant):
             self._step(tenant, work)
         self._since = monotonic()
 
     def _fill(
-        self, there: Connection, tenant: Tenant, copy: Tenant, load: Callable[[Loader, Connection], object]
-    ) -> None:
-        """Send the rows of the tenant to the tables of its copy, and compare them there."""
+        self, there: Connection, tenant: Tenant, copy: Tenant, load: _Load, changes: Changes | None = None
+    ) -> Stream:
+        """Send the rows of the tenant to the tables of its copy, and compare them there; *changes* follow them."""
         [target] = self._directory.isolations.of(copy).targets([copy])
-        try:
-            with reading(self._directory, tenant) as source:
-                sent = stream(self._directory, source)
-                load(Loader(sent, target, None, None, self.progress), there)
-                with there.begin():
-                    heads = read_heads(there, copy)[0] if has_revisions(there, copy) else None
-                if heads != sent.manifest.heads:
-                    why = f"it and {copy.key!r} are not at the same revisions; migrate both first"
-                    raise ProvisioningError(self._key, STEP, why)
-                if differences := sent.find_differences(there, copy):
-                    raise ProvisioningError(self._key, STEP, describe(differences))
-                self.rows = sum(sent.rows.values())
-        except BackupError as error:
-            raise ProvisioningError(self._key, STEP, error.reason) from error
+        with reading(self._directory, tenant) as source:
+            if changes is not None:
+                changes.skip(source.connection.exec_driver_sql("SELECT pg_current_snapshot()::text").scalar_one())
+            sent = stream(self._directory, source)
+            load(Loader(sent, target, None, None, self._report), there)
+            with there.begin():
+                heads = read_heads(there, copy)[0] if has_revisions(there, copy) else None
+            if heads != sent.manifest.heads:
+                why = f"it and {copy.key!r} are not at the same revisions; migrate both first"
+                raise ProvisioningError(self._key, STEP, why)
+            if differences := sent.find_differences(there, copy):
+                raise ProvisioningError(self._key, STEP, describe(differences))
+            self.rows = sum(sent.rows.values())
+        return sent
+
+    def _report(self, table: str, number: int, total: int) -> None:
+        self._require_time()
+        if self.progress is not None:
+            self.progress(table, number, total)
+
+    def _require_time(self) -> None:
+        """Raise if writes have been refused for too long."""
+        if self.max_pause is not None and self._since is not None and monotonic() - self._since > self.max_pause:
+            why = f"writes were refused for {self.max_pause:g} s, and the changes are not complete"
+            raise ProvisioningError(self._key, STEP, why)
 
     def _give_up(self, known: Tenant) -> bool:
         """Let the tenant write to its tables, and remove the copy that was made for it; return whether that is done.

@@ -106,12 +106,11 @@ class Source:
 
         Those behind columns of tables that tenants share are as if the tenant's last row was the last one of all.
         """
-        for each in catalog.read_sequences(self.connection, self.schema):
-            if self.shared is None or each.owner is None:
-                query = f"SELECT last_value, is_called FROM {qualified(self.schema, each.name)}"
-                row = catalog.execute(self.connection, query).one()
-                yield SequenceState(each.name, row.last_value, row.is_called)
-            else:
+        found = catalog.read_sequences(self.connection, self.schema)
+        own = [each.name for each in found if self.shared is None or each.owner is None]
+        yield from catalog.read_states(self.connection, self.schema, own)
+        for each in found:
+            if each.name not in own:
                 table, column = each.owner
                 last = f"{'max' if each.increment > 0 else 'min'}({quote_identifier(column)})"
                 query = f"SELECT {last} AS last FROM {qualified(self.schema, table)}{self._where}"

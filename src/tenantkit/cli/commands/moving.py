@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -35,17 +36,34 @@ def move(
     finish: Annotated[
         bool, typer.Option("--finish", metavar="", help="Drop its former home. There is no way back then.")
     ] = False,
+    stop_writes: Annotated[
+        bool,
+        typer.Option("--stop-writes", metavar="", help="Refuse writes while the rows are copied, for a shorter move."),
+    ] = False,
     patience: Patience = PATIENCE,
+    max_pause: Annotated[
+        float | None,
+        typer.Option(
+            "--max-pause",
+            metavar="SECONDS",
+            min=0,
+            help="How long writes may be refused, else the tenant stays; by default 10 if its changes are followed.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: DryRunOfOne = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Move a tenant to another database while it is served. Asks for the key.
 
-    Its tables refuse writes while the rows are copied and compared: such requests get status 503 and `Retry-After`.
-    Reads go on. The former home stays in a suspended tenant `KEY-move`, and refuses writes, until `--finish` drops it;
-    until then, `--back` copies the rows back. After an error, the tenant is served as before. After an interruption,
-    the same command goes on. The exit code of `--dry-run` is 1 if there are obstacles.
+    Its rows are copied and compared while reads and writes go on, and logical replication follows their changes. Its
+    tables refuse writes for the last ones: such requests get status 503 and `Retry-After`. Where the servers or the
+    tables do not permit that, they do so all the time that rows are copied; `--dry-run` says why.
+
+    The former home stays in a suspended tenant `KEY-move`, and refuses writes, until `--finish` drops it; until then,
+    `--back` moves the tenant back, with all that was written. After an error, the tenant is served as before. After an
+    interruption, the same command goes on. The exit code of `--dry-run` is 1 if there are obstacles.
 
     **Examples**
 
@@ -65,20 +83,20 @@ def move(
         if finish:
             _finish(tenancy, key, yes=yes, as_json=as_json)
             return
-        plan = transfer.move(tenancy, key, database=database, isolation=isolation, back=back, dry_run=True)
+        where = partial(
+            transfer.move, tenancy, key, database=database, isolation=isolation, back=back, stop_writes=stop_writes
+        )
+        plan = where(dry_run=True)
         if dry_run:
             _print_plan(plan, as_json=as_json)
             return
         if not yes:
             confirm_by_typing(
                 key,
-                f"{key!r} is served meanwhile, but its tables refuse writes while their rows are copied.\n"
-                f"Type {key!r} to continue",
+                "\n".join((*(f"- {step}" for step in plan.steps), f"Type {key!r} to continue")),
             )
         with table_progress("Moving") as progress:
-            done = transfer.move(
-                tenancy, key, database=database, isolation=isolation, back=back, patience=patience, progress=progress
-            )
+            done = where(patience=patience, max_pause=max_pause, progress=progress)
     if as_json:
         print_json(_as_json(done))
     else:
@@ -116,7 +134,7 @@ def _print_move(done: transfer.Move) -> None:
     elif done.rows is None or done.stopped is None:
         print_done("Moved", place)  # a move that was interrupted
     else:
-        print_done("Moved", f"{place}; rows: {done.rows:,}; without writes for {done.stopped:.1f} s")
+        print_done("Moved", f"{place}; rows: {done.rows:,}; without writes for {done.stopped:.2f} s")
 
 
 def _as_json(done: transfer.Move) -> dict[str, object]:

@@ -1,0 +1,134 @@
+"""The changes of a tenant that is served, applied to the tables of its copy until both have the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import KW_ONLY, dataclass, field
+from secrets import token_hex
+from time import monotonic, sleep
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from tenantkit.exceptions import BackupError
+from tenantkit.isolation.target import MigrationTarget
+from tenantkit.naming import first_lines
+from tenantkit.postgres.errors import sqlstate
+from tenantkit.postgres.pgoutput import Change, Truncate
+from tenantkit.postgres.replication import Changes
+from tenantkit.transfer import catalog
+from tenantkit.transfer.applying import DANGLING, MISSING, Repetition
+
+BEHIND = 0.2
+"""Seconds: changes that take less to be applied are the last ones before writes are refused."""
+_ROUNDS = 100
+"""Number of times that changes are read before there are too many."""
+_SIZE = 500_000
+"""Number of characters that are sent at once."""
+
+
+@dataclass(slots=True)
+class Follower:
+    """Applies *changes* to the tables at *target*, whose rows are those of a snapshot of the others."""
+
+    changes: Changes
+    there: Connection
+    """To the database of the target, without a transaction."""
+    target: MigrationTarget
+    _: KW_ONLY
+    subject: str
+    """The tenant's key, for errors."""
+    check: Callable[[], object]
+    """Called before changes are applied; raises if it is too late for them."""
+    applied: int = field(default=0, init=False)
+    """The number of changes."""
+    _repetition: Repetition | None = field(default=None, init=False)
+    _truncated: set[str] = field(default_factory=set[str], init=False)
+
+    def catch_up(self) -> None:
+        """Apply changes until those that came meanwhile take a moment.
+
+        :raises BackupError: if there are more and more, or one cannot be applied.
+        """
+        for _ in range(_ROUNDS):
+            begun = monotonic()
+            self._apply(self.changes.position())
+            if (taken := monotonic() - begun) < BEHIND:
+                return
+            sleep(taken / 2)
+        raise self._error("its rows change faster than the changes are applied")
+
+    def finish(self) -> None:
+        """Apply the rest, after which nothing was written.
+
+        :raises BackupError: as `catch_up` does, or if ALTER TABLE has changed rows, which the log does not have.
+        """
+        self._apply(self.changes.position())
+        if altered := self.changes.find_altered(self._truncated):
+            raise self._error(f"these tables were altered, or written anew, meanwhile: {first_lines(altered)}")
+
+    def _apply(self, position: str) -> None:
+        """Apply all changes before a *position* in the log."""
+        while True:
+            with self.there.begin():
+                catalog.pin(self.there)
+                settings = (
+                    f"search_path = {self.target.path}",
+                    "standard_conforming_strings = on",
+                    "session_replication_role = replica",
+                )
+                catalog.execute(self.there, "; ".join(f"SET LOCAL {each}" for each in settings))
+                if self._repetition is None:
+                    self._repetition = Repetition.read(self.there, self.target.schema)
+                for block in _blocks(self._repetition.statements(self._counted(self.changes.read(position)))):
+                    self._execute(block)
+            if self.changes.is_past(position):
+                return
+
+    def _counted(self, changes: Iterable[Change]) -> Iterator[Change]:
+        for change in changes:
+            self.applied += 1
+            if isinstance(change, Truncate):
+                self._truncated |= {each.name for each in change.relations}
+            yield change
+
+    def _execute(self, block: str) -> None:
+        self.check()
+        tag = f"$tk{token_hex(8)}$"
+        try:
+            # A column may have the name of PL/pgSQL's variable "found".
+            catalog.execute(self.there, f"DO {tag}\n#variable_conflict use_column\nBEGIN\n{block}END {tag}")
+        except DBAPIError as error:
+            # Without its text, which has values of rows.
+            why = _REASONS.get(sqlstate(error) or "") or f"the copy refuses a change ({_named(error)})"
+            raise self._error(why) from None
+
+    def _error(self, reason: str) -> BackupError:
+        return BackupError(self.subject, reason, "Stop its writes while it is moved.")
+
+
+_REASONS = {
+    MISSING: "a row that was changed is not in its copy",
+    DANGLING: "a row refers to a shared row that does not exist in its new home",
+}
+
+
+def _named(error: DBAPIError) -> str:
+    """Return the constraint or table of an error, and its SQLSTATE."""
+    diagnostics: Any = getattr(error.orig, "diag", None)
+    name = getattr(diagnostics, "constraint_name", None) or getattr(diagnostics, "table_name", None)
+    return ", ".join(filter(None, (name, sqlstate(error))))
+
+
+def _blocks(statements: Iterable[str]) -> Iterator[str]:
+    """Yield statements joined into texts of a limited size."""
+    block, size = list[str](), 0
+    for each in statements:
+        block.append(each)
+        size += len(each)
+        if size >= _SIZE:
+            yield "".join(block)
+            block, size = [], 0
+    if block:
+        yield "".join(block)
