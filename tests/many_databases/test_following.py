@@ -15,6 +15,7 @@ from sqlalchemy import URL, Engine, func, select
 from sqlalchemy.exc import DBAPIError
 
 from tenantkit import ProvisioningError, Tenancy, TenantMovedError, transfer
+from tenantkit.postgres.replication import Changes
 from tenantkit.runs.claims import claim, claiming
 from tenantkit.transfer import following
 from tests.isolation.two_databases import Note, make_sync
@@ -63,6 +64,9 @@ def execute(engine: Engine, *statements: str) -> None:
 
 
 def test_what_is_written_while_rows_are_copied_arrives(ready: Tenancy, main: Engine, eu: Engine) -> None:
+    execute(eu, f"ALTER DATABASE {eu.url.database} SET standard_conforming_strings = off")
+    ready.databases.engine("eu").dispose()
+
     def work() -> None:
         execute(
             main,
@@ -94,6 +98,24 @@ def test_what_is_written_while_rows_are_copied_arrives(ready: Tenancy, main: Eng
         assert session.scalar(select(func.max(Note.id))) == 2
     assert left(main, eu) == [0, 0]
     assert repairs(ready) == []
+
+
+def test_no_change_is_applied_twice_or_not_at_all(
+    ready: Tenancy, main: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slot has some transactions that the snapshot sees: those that are committed between the two."""
+    start = Changes.start
+    with main.connect() as writer:
+
+        def start_and_write(self: Changes, patience: float) -> None:
+            start(self, patience)
+            writer.exec_driver_sql("INSERT INTO t_acme.note VALUES (3, 'committed later')")
+            execute(main, "INSERT INTO t_acme.note VALUES (2, 'in both')", "DELETE FROM t_acme.note WHERE id = 1")
+
+        monkeypatch.setattr(Changes, "start", start_and_write)
+        done = transfer.move(ready, "acme", database="eu", progress=meanwhile(writer.commit))
+    assert done.rows == 1
+    assert notes(ready, "acme") == ["committed later", "in both"]
 
 
 def test_a_plan_says_how_writes_go_on(ready: Tenancy, main: Engine) -> None:

@@ -17,7 +17,7 @@ from tenantkit import Tenancy, Tenant, transfer
 from tenantkit.transfer.following import Follower
 from tests.drift.conftest import in_schema, run_script
 from tests.support.generated import examples
-from tests.transfer.test_kinds import KINDS, ROWS
+from tests.transfer.test_kinds import KINDS, ROWS, busy
 from tests.transfer.whole import whole
 
 FOLLOWED = """
@@ -49,7 +49,7 @@ MEANWHILE = (
     # Large values that an update leaves as they were are not sent.
     "UPDATE kinds SET d = 9 WHERE length(t) > 1000",
     "UPDATE kinds SET id = DEFAULT WHERE length(t) = 96000 OR id = 2",
-    "DELETE FROM kinds WHERE id IN (6, 7)",
+    "DELETE FROM kinds WHERE id IN (6, 7); UPDATE kinds SET f = 1.0::float8 / 3, tz = '2024-03-04 01:02+03' WHERE id = 8",
     # Triggers have changed the rows already, and actions of foreign keys are changes of their own.
     "INSERT INTO person (name) VALUES ('carl'), ('dora'); UPDATE person SET name = 'lower' WHERE name = 'CARL'",
     "INSERT INTO team (lead) VALUES (3), (4); UPDATE team SET id = id + 1 WHERE lead > 2; DELETE FROM person WHERE id = 4",
@@ -81,17 +81,31 @@ AFTERWARDS = (
 """What waits until no more rows are copied."""
 
 
-@pytest.fixture(scope="session")
+SETTINGS = {
+    "DateStyle": "ISO, DMY",
+    "IntervalStyle": "sql_standard",
+    "TimeZone": "Asia/Kolkata",
+    "bytea_output": "escape",
+    "extra_float_digits": "-10",
+    "idle_in_transaction_session_timeout": "2s",
+}
+"""Settings of a login that change how values are written and read, and what its connections survive."""
+
+
+@pytest.fixture
 def mover(owner: str, server_url: URL) -> Generator[str]:
-    """The owner of the tables, with what a move needs."""
+    """The owner of the tables, with what a move needs, and unusual settings."""
     engine = create_engine(server_url)
     with engine.begin() as connection:
         if connection.exec_driver_sql("SHOW wal_level").scalar_one() != "logical":
             pytest.skip("the server under test has not wal_level = logical")
         connection.exec_driver_sql(f"ALTER ROLE {owner} REPLICATION")
         connection.exec_driver_sql(f"GRANT SET ON PARAMETER session_replication_role TO {owner}")
+        for name, value in SETTINGS.items():
+            connection.exec_driver_sql(f"ALTER ROLE {owner} SET {name} = '{value}'")
     yield owner
     with engine.begin() as connection:
+        connection.exec_driver_sql(f"ALTER ROLE {owner} RESET ALL")
         connection.exec_driver_sql(f"REVOKE SET ON PARAMETER session_replication_role FROM {owner}")
     engine.dispose()
 
@@ -146,9 +160,11 @@ def test_every_kind_of_change_is_followed(make_owned: Callable[[str], Tenancy], 
     there = owned.set(database=tenancy.databases.engine(moved.placement.database).url.database), moved.schema
     assert unequal(tenancy) == []
     assert structure(*there) == structure(*here)
+    assert busy(*there) == busy(*here)
     move(tenancy, "acme", work(*there, MEANWHILE[:4]), work(*there, AFTERWARDS), back=True)
     assert unequal(tenancy) == []
     assert structure(*there) == structure(*here)
+    assert busy(*there) == busy(*here)
     transfer.finish_move(tenancy, "acme")
     assert tenancy.diagnose() == []
 

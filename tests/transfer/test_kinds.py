@@ -49,13 +49,13 @@ def test_a_tenant_with_every_kind_of_table(
     restored = transfer.restore(tenancy, tmp_path / "acme.tenant", isolation=isolation)
     there = owned.set(database=tenancy.databases.engine(restored.tenant.placement.database).url.database)
     assert whole(there, restored.tenant.schema) == before
-    assert _busy(there, restored.tenant.schema) == BUSY
+    assert busy(there, restored.tenant.schema) == BUSY
     assert restored.changed == ()
 
     cloned = transfer.clone(tenancy, "acme", as_="copy", isolation=isolation)
     there = owned.set(database=tenancy.databases.engine(cloned.tenant.placement.database).url.database)
     assert whole(there, cloned.tenant.schema) == before
-    assert _busy(there, cloned.tenant.schema) == BUSY
+    assert busy(there, cloned.tenant.schema) == BUSY
     assert tenancy.diagnose() == []
 
 
@@ -103,15 +103,15 @@ def test_such_a_tenant_is_moved_and_back(tenancy: Tenancy, owned: URL) -> None:
     moved = transfer.move(tenancy, "acme", isolation="database").tenant
     there = owned.set(database=tenancy.databases.engine(moved.placement.database).url.database)
     assert whole(there, moved.schema) == before
-    assert _busy(there, moved.schema) == [("a", 1), ("b", 1), ("it's", 1)]
+    assert busy(there, moved.schema) == [("a", 1), ("b", 1), ("it's", 1)]
     transfer.move(tenancy, "acme", back=True)
     assert whole(owned, "t_acme") == before
-    assert _busy(owned, "t_acme") == [("a", 1), ("b", 1), ("it's", 1)]
+    assert busy(owned, "t_acme") == [("a", 1), ("b", 1), ("it's", 1)]
     transfer.finish_move(tenancy, "acme")
     assert tenancy.diagnose() == []
 
 
-def _busy(url: URL, schema: str) -> list[tuple[object, ...]]:
+def busy(url: URL, schema: str) -> list[tuple[object, ...]]:
     """Return the rows of a materialized view, which a dump does not have."""
     with psycopg.connect(plain(url)) as connection:
         return connection.execute(f'SELECT * FROM "{schema}".busy ORDER BY 1'.encode()).fetchall()
