@@ -41,23 +41,29 @@ def claiming(connection: Connection, schema: str, *, shared: bool = False) -> Ge
     """
     driver: Any = connection.connection.driver_connection
     suffix = "_shared" if shared else ""
-    claimed = False
+    where = {"schema": schema}
+
+    def release() -> None:
+        # A lost connection has no lock.
+        with suppress(SQLAlchemyError):
+            connection.rollback()
+            connection.exec_driver_sql(f"SELECT pg_advisory_unlock{suffix}({_LOCK})", where)
+            connection.commit()
+
     try:
-        lock = f"SELECT pg_try_advisory_lock{suffix}({_LOCK})"
-        claimed = connection.exec_driver_sql(lock, {"schema": schema}).scalar_one()
+        claimed = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock{suffix}({_LOCK})", where).scalar_one()
         connection.commit()
-        yield claimed
+        try:
+            yield claimed
+        except Exception:
+            if claimed:
+                release()
+            raise
+        if claimed:
+            release()
     except BaseException as error:
         if not isinstance(error, Exception):  # interrupted at an unknown point: the lock ends with the connection
-            claimed = False
             with suppress(SQLAlchemyError):
                 connection.invalidate()
             driver.close()
         raise
-    finally:
-        if claimed:
-            # A lost connection has no lock.
-            with suppress(SQLAlchemyError):
-                connection.rollback()
-                connection.exec_driver_sql(f"SELECT pg_advisory_unlock{suffix}({_LOCK})", {"schema": schema})
-                connection.commit()

@@ -166,13 +166,13 @@ class Mover:
         ):
             if not (is_free and is_copy_free):
                 raise FollowError("a migration is at work on its tables; wait until it ends")
+            self._require_openable(there, tenant, copy)
             changes.start(self.patience)
             sent = self._fill(there, tenant, copy, load, changes)
             follower.catch_up()
             if sent.filled_views:
                 in_transaction(there, Loader(sent, target, None, None, None).refresh_views)
                 follower.catch_up()
-            self._require_openable(there, tenant, copy)
         self.max_pause = PAUSE if self.max_pause is None else self.max_pause
         self._close(tenant, copy, is_former=is_former)
         follower.finish()
