@@ -18,6 +18,7 @@ from tenantkit import ProvisioningError, Tenancy, TenantMovedError, transfer
 from tenantkit.postgres.replication import Changes
 from tenantkit.runs.claims import claim, claiming
 from tenantkit.transfer import following
+from tenantkit.transfer.move_steps import Mover
 from tests.isolation.two_databases import Note, make_sync
 from tests.many_databases.test_moves import drop_decoys, notes, repairs, write
 from tests.support.catalog import schemas
@@ -290,6 +291,39 @@ def test_what_cannot_be_followed_takes_the_move_back(
     assert "t_acme" not in schemas(eu)
     write(ready, "acme", "goes on")
     assert ready.diagnose() == []
+
+
+def test_a_table_without_a_key_that_is_made_after_the_plan_is_not_published(
+    ready: Tenancy, main: Engine, eu: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Mover._make
+
+    def make_a_table(self: Mover, *arguments: Any) -> Any:
+        execute(main, "CREATE TABLE t_acme.bare (id int)")
+        return make(self, *arguments)
+
+    monkeypatch.setattr(Mover, "_make", make_a_table)
+    with pytest.raises(ProvisioningError, match="the table bare has no primary key .*, since the move was planned"):
+        transfer.move(ready, "acme", database="eu")
+    assert left(main, eu) == [0, 0]
+
+
+def test_a_table_that_is_made_at_the_start_takes_the_move_back(
+    ready: Tenancy, main: Engine, eu: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the snapshot, but its changes are not followed."""
+    start = Changes.start
+
+    def make_and_start(self: Changes, patience: float) -> None:
+        execute(main, "CREATE TABLE t_acme.late (id int PRIMARY KEY)")
+        start(self, patience)
+        execute(eu, "CREATE TABLE t_acme.late (id int PRIMARY KEY)")
+
+    monkeypatch.setattr(Changes, "start", make_and_start)
+    with pytest.raises(ProvisioningError, match="were altered, or written anew, meanwhile: late"):
+        transfer.move(ready, "acme", database="eu")
+    assert left(main, eu) == [0, 0]
+    write(ready, "acme", "goes on")
 
 
 def test_writes_are_not_refused_for_longer_than_asked(ready: Tenancy, main: Engine, eu: Engine) -> None:

@@ -6,11 +6,11 @@ the server would keep its log for ever. Between servers, no connection is needed
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -83,6 +83,10 @@ _BUFFERED = 1_000
 
 PREFIX = "tenantkit_follow_"
 """How the names of slots and publications begin."""
+
+
+Shapes: TypeAlias = "Mapping[str, tuple[int, str]]"
+"""The file and the columns of tables, by their names."""
 
 
 class FollowError(Exception):
@@ -160,10 +164,11 @@ class Changes:
     name: str
     schema: str
     tables: Collection[str]
+    shapes: Shapes
+    """Those of all tables of the schema, read before `tables`: one that is made meanwhile is altered since."""
     _seen: Snapshot | None = field(default=None, init=False)
     _decoder: Decoder = field(default_factory=Decoder, init=False)
     _may_record: bool = field(default=False, init=False)
-    _shapes: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]], init=False)
 
     def start(self, patience: float) -> None:
         """Begin to keep changes; wait until transactions that had begun before have ended.
@@ -196,7 +201,6 @@ class Changes:
             if monotonic() > until:
                 raise self._waited(patience)
             sleep(0.01)
-        self._shapes = self._read_shapes()
         with connection.begin():
             self._may_record = bool(connection.exec_driver_sql(_MAY_RECORD).scalar_one())
 
@@ -246,16 +250,17 @@ class Changes:
             return bool(self.connection.execute(query, {"position": position, "name": self.name}).scalar_one())
 
     def find_altered(self, truncated: Collection[str]) -> list[str]:
-        """Return the tables of the schema that were made, dropped, altered, or written anew since the start.
+        """Return the tables of the schema that were made, dropped, altered, or written anew since `shapes` was read.
 
         :param truncated: those that TRUNCATE has written anew; VACUUM FULL and CLUSTER do so, too.
         """
-        now = self._read_shapes()
+        with self.connection.begin():
+            now = read_shapes(self.connection, self.schema)
         return sorted(
             name
-            for name in now.keys() | self._shapes.keys()
-            if now.get(name, ())[-1:] != self._shapes.get(name, ())[-1:]
-            or (name not in truncated and now[name] != self._shapes[name])
+            for name in now.keys() | self.shapes.keys()
+            if now.get(name, ())[-1:] != self.shapes.get(name, ())[-1:]
+            or (name not in truncated and now[name] != self.shapes[name])
         )
 
     def stop(self) -> None:
@@ -266,11 +271,6 @@ class Changes:
     def _snapshot(self) -> Snapshot:
         with self.connection.begin():
             return Snapshot.load(self.connection.exec_driver_sql("SELECT pg_current_snapshot()::text").scalar_one())
-
-    def _read_shapes(self) -> dict[str, tuple[int, str]]:
-        with self.connection.begin():
-            rows = self.connection.execute(_SHAPES, {"schema": quote_identifier(self.schema)})
-            return {row.name: (row.file, row.columns) for row in rows}
 
     def _waited(self, patience: float) -> FollowError:
         with self.connection.begin():
@@ -283,7 +283,7 @@ class Changes:
 
 
 @contextmanager
-def following(engine: Engine, name: str, schema: str, tables: Collection[str]) -> Generator[Changes]:
+def following(engine: Engine, name: str, schema: str, tables: Collection[str], shapes: Shapes) -> Generator[Changes]:
     """Yield the changes of *tables* in a *schema*, which are to be started, on a connection besides the pool."""
     own = Engine(engine.pool.recreate(), engine.dialect, engine.url)
     try:
@@ -291,7 +291,7 @@ def following(engine: Engine, name: str, schema: str, tables: Collection[str]) -
             connection.execution_options(isolation_level="READ COMMITTED")
             with connection.begin():  # it waits while rows are copied
                 connection.exec_driver_sql("SET idle_session_timeout = 0")
-            changes = Changes(connection, PREFIX + name, schema, tables)
+            changes = Changes(connection, PREFIX + name, schema, tables, shapes)
             try:
                 yield changes
             finally:
@@ -299,6 +299,12 @@ def following(engine: Engine, name: str, schema: str, tables: Collection[str]) -
                 changes.stop()
     finally:
         own.dispose()
+
+
+def read_shapes(connection: Connection, schema: str) -> Shapes:
+    """Return the file and the columns of each table of a *schema*."""
+    rows = connection.execute(_SHAPES, {"schema": quote_identifier(schema)})
+    return {row.name: (row.file, row.columns) for row in rows}
 
 
 def find_abandoned(connection: Connection) -> list[str]:

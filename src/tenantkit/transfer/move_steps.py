@@ -22,7 +22,7 @@ from tenantkit.lifecycle.drop import drop
 from tenantkit.lifecycle.operation import BEING_CREATED, Operation
 from tenantkit.lifecycle.order import Order
 from tenantkit.lifecycle.swapping import Swap, Swapping
-from tenantkit.postgres.replication import Changes, FollowError, following
+from tenantkit.postgres.replication import Changes, FollowError, find_unfollowed, following, read_shapes
 from tenantkit.registry import store, swaps
 from tenantkit.registry.revisions import has_revisions, read_heads
 from tenantkit.runs.claims import claim, claiming
@@ -156,9 +156,13 @@ class Mover:
         engine = self._directory.databases.engine(tenant.placement.database)
         [target] = self._directory.isolations.of(copy).targets([copy])
         with connected(self._directory.databases, tenant.placement.database, self._connection) as here, here.begin():
+            shapes = read_shapes(here, tenant.schema)
             tables = catalog.read_tables(here, tenant.schema)
+            for reason in find_unfollowed(here, tenant.schema, tables):  # updates of such a table would fail
+                raise FollowError(f"{reason}, since the move was planned; try again")
         name = f"{tenant.registry.replace('-', '')[:12]}_{tenant.id}"
-        changes = self._cleanup.enter_context(following(engine, name, tenant.schema, tables))
+        with self.planner.explained(tenant):
+            changes = self._cleanup.enter_context(following(engine, name, tenant.schema, tables, shapes))
         follower = Follower(changes, there, target, subject=self._key, check=self._require_time)
         with (
             claiming(changes.connection, tenant.schema, shared=True) as is_free,
@@ -167,7 +171,8 @@ class Mover:
             if not (is_free and is_copy_free):
                 raise FollowError("a migration is at work on its tables; wait until it ends")
             self._require_openable(there, tenant, copy)
-            changes.start(self.patience)
+            with self.planner.explained(tenant):
+                changes.start(self.patience)
             sent = self._fill(there, tenant, copy, load, changes)
             follower.catch_up()
             if sent.filled_views:
