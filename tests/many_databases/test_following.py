@@ -15,6 +15,7 @@ from sqlalchemy import URL, Engine, func, select
 from sqlalchemy.exc import DBAPIError
 
 from tenantkit import ProvisioningError, Tenancy, TenantMovedError, transfer
+from tenantkit.migrations import migrate
 from tenantkit.postgres.replication import Changes
 from tenantkit.runs.claims import claim, claiming
 from tenantkit.transfer import following
@@ -127,13 +128,14 @@ def test_a_plan_says_how_writes_go_on(ready: Tenancy, main: Engine) -> None:
     execute(main, "CREATE TABLE t_acme.bare (id int)")
     bare = transfer.move(ready, "acme", database="eu", dry_run=True).steps
     assert bare[1].endswith(
-        "as changes cannot be followed: the table bare has no primary key that identifies rows in the log"
+        "as changes cannot be followed: the table bare has no primary key of columns that are not generated"
     )
 
 
 REASONS = {
     "CREATE TABLE x (id int)": "x has no primary key",
     "CREATE TABLE x (id int PRIMARY KEY DEFERRABLE)": "x has no primary key",
+    "CREATE TABLE x (a int, g int GENERATED ALWAYS AS (a) STORED, PRIMARY KEY (a, g))": "x has no primary key",
     "ALTER TABLE note REPLICA IDENTITY FULL": "note has no primary key",
     "ALTER TABLE note REPLICA IDENTITY NOTHING": "note has no primary key",
     "CREATE UNLOGGED TABLE x (id int PRIMARY KEY)": "x is unlogged",
@@ -293,6 +295,33 @@ def test_what_cannot_be_followed_takes_the_move_back(
     assert ready.diagnose() == []
 
 
+def test_a_table_that_is_emptied_at_the_start_is_followed(
+    ready: Tenancy, main: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its new file is that of the snapshot."""
+    start = Changes.start
+
+    def empty_and_start(self: Changes, patience: float) -> None:
+        execute(main, "TRUNCATE t_acme.note")
+        start(self, patience)
+        execute(main, "TRUNCATE t_acme.note", "INSERT INTO t_acme.note VALUES (7, 'new')")
+
+    monkeypatch.setattr(Changes, "start", empty_and_start)
+    transfer.move(ready, "acme", database="eu")
+    assert notes(ready, "acme") == ["new"]
+
+
+def test_a_large_object_that_is_made_meanwhile_takes_the_move_back(
+    ready: Tenancy, main: Engine, environment: Any
+) -> None:
+    environment.add("r2", 'op.execute("CREATE TABLE held (id int PRIMARY KEY, object oid)")')
+    assert not migrate(ready, tenants=["acme"]).failures
+    made = meanwhile(lambda: execute(main, "INSERT INTO t_acme.held VALUES (1, lo_create(0))"))
+    with pytest.raises(ProvisioningError, match="held.object has large objects"):
+        transfer.move(ready, "acme", database="eu", progress=made)
+    write(ready, "acme", "goes on")
+
+
 def test_a_table_without_a_key_that_is_made_after_the_plan_is_not_published(
     ready: Tenancy, main: Engine, eu: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,7 +349,7 @@ def test_a_table_that_is_made_at_the_start_takes_the_move_back(
         execute(eu, "CREATE TABLE t_acme.late (id int PRIMARY KEY)")
 
     monkeypatch.setattr(Changes, "start", make_and_start)
-    with pytest.raises(ProvisioningError, match="were altered, or written anew, meanwhile: late"):
+    with pytest.raises(ProvisioningError, match="its tables were altered when the move began"):
         transfer.move(ready, "acme", database="eu")
     assert left(main, eu) == [0, 0]
     write(ready, "acme", "goes on")

@@ -181,3 +181,30 @@ def test_rows_that_are_written_meanwhile_refer_to_shared_rows_that_exist(
     assert waiting == []
     with library.session("acme") as session:
         assert session.execute(text("SELECT id, author_id FROM book")).one() == (1, author)
+
+
+PARTS = """
+CREATE TABLE part_of (id int PRIMARY KEY, author_id int) PARTITION BY LIST (id); CREATE TABLE part PARTITION OF part_of DEFAULT;
+DO $$ BEGIN
+    IF to_regnamespace('shared') IS NOT NULL THEN
+        ALTER TABLE part_of ADD FOREIGN KEY (author_id) REFERENCES shared.author;
+    END IF;
+END $$
+"""
+
+
+def test_rows_of_partitions_that_are_written_meanwhile_refer_to_shared_rows_that_exist(
+    library: Tenancy, environment: Environment
+) -> None:
+    environment.add("t1", f"op.execute({PARTS!r})")
+    migrations.upgrade_shared(library)
+    library.create("acme", database="eu")
+    waiting = ["INSERT INTO t_acme.part_of VALUES (1, 2)"]
+
+    def write(*_: object) -> None:
+        while waiting:
+            with library.databases.engine("eu").begin() as connection:
+                connection.exec_driver_sql(waiting.pop())
+
+    with pytest.raises(ProvisioningError, match="a row refers to a shared row that does not exist"):
+        transfer.move(library, "acme", database="main", progress=write)

@@ -34,6 +34,7 @@ DROP TABLE nothing;
 CREATE TABLE counted (id integer PRIMARY KEY, number integer GENERATED ALWAYS AS IDENTITY, large text);
 CREATE TABLE unique_later (id integer PRIMARY KEY, place integer UNIQUE DEFERRABLE INITIALLY IMMEDIATE);
 CREATE TABLE just_a_key (found integer PRIMARY KEY);
+CREATE TABLE only_large (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, large text);
 """
 """What lets the changes of every kind of table be followed, and further kinds."""
 
@@ -74,6 +75,8 @@ MEANWHILE = (
     "SELECT nextval('ticket')",
 )
 AFTERWARDS = (
+    "INSERT INTO only_large (large) SELECT string_agg(md5(n::text), '') FROM generate_series(1, 3000) AS n",
+    "UPDATE only_large SET large = large",
     "TRUNCATE cache, of_event; INSERT INTO cache VALUES ('k2'), ('k3')",
     "UPDATE kinds SET t = t || 'x' WHERE t <> ''",
     "REFRESH MATERIALIZED VIEW busy",

@@ -86,3 +86,11 @@ def unlimited(connection: Connection) -> tuple[str, ...]:
     """Return the statements for a transaction that may take its time, on the server of *connection*."""
     has_another_limit = (connection.dialect.server_version_info or ()) >= (17,)
     return (*UNLIMITED, "SET LOCAL transaction_timeout = 0") if has_another_limit else UNLIMITED
+
+
+def limited(seconds: float | None) -> tuple[str, ...]:
+    """Return the statements for a transaction whose statements, and waits for locks, have a limit; none without one."""
+    if seconds is None:
+        return ()
+    milliseconds = max(1, int(seconds * 1000))
+    return (f"SET LOCAL statement_timeout = {milliseconds}", f"SET LOCAL lock_timeout = {milliseconds}")

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tenantkit.postgres.blockers import Blocker, read_blockers
 from tenantkit.postgres.errors import sqlstate
 from tenantkit.postgres.formats import FORMATS
-from tenantkit.postgres.limits import limit_lock_waits, unlimited
+from tenantkit.postgres.limits import limit_lock_waits, limited, unlimited
 from tenantkit.postgres.pgoutput import Change, Decoder
 from tenantkit.postgres.quoting import quote_identifier, quote_literal
 
@@ -41,6 +41,10 @@ _UNFOLLOWED = text(
             relreplident IN ('d', 'i') AND EXISTS (
                 SELECT FROM pg_index WHERE indrelid = pg_class.oid AND indisvalid AND indimmediate
                     AND CASE relreplident WHEN 'i' THEN indisreplident ELSE indisprimary END
+                    AND NOT EXISTS (  -- generated columns are not sent
+                        SELECT FROM pg_attribute
+                        WHERE attrelid = indrelid AND attnum = ANY(indkey) AND attgenerated <> ''
+                    )
             ) AS has_key,
             EXISTS (
                 SELECT FROM pg_trigger WHERE tgrelid = pg_class.oid AND NOT tgisinternal AND tgenabled IN ('A', 'R')
@@ -78,7 +82,7 @@ _MAY_RECORD = """
 _WRITERS = "SELECT pid FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() ORDER BY 1"
 _AT_ONCE = 10_000
 """Number of changes after which the server ends a reading, with the transaction that has them."""
-_BUFFERED = 1_000
+_BUFFERED = 200
 """Number of changes that are in this process's memory at once."""
 
 PREFIX = "tenantkit_follow_"
@@ -152,7 +156,7 @@ def find_unfollowed(connection: Connection, schema: str, tables: Collection[str]
         elif row.has_always:
             yield f"the table {row.name} has triggers or rules for replicas"
         else:
-            yield f"the table {row.name} has no primary key that identifies rows in the log"
+            yield f"the table {row.name} has no primary key of columns that are not generated"
 
 
 @dataclass(slots=True)
@@ -164,6 +168,7 @@ class Changes:
     name: str
     schema: str
     tables: Collection[str]
+    """Without those that are partitioned."""
     shapes: Shapes
     """Those of all tables of the schema, read before `tables`: one that is made meanwhile is altered since."""
     _seen: Snapshot | None = field(default=None, init=False)
@@ -180,7 +185,7 @@ class Changes:
             limit_lock_waits(connection)
             drop_publication(connection, self.name)
             place = quote_identifier(self.schema)
-            tables = ", ".join(f"{place}.{quote_identifier(name)}" for name in self.tables)
+            tables = ", ".join(f"ONLY {place}.{quote_identifier(name)}" for name in self.tables)
             statement = f"CREATE PUBLICATION {quote_identifier(self.name)}" + (f" FOR TABLE {tables}" if tables else "")
             connection.exec_driver_sql(statement.replace("%", "%%"))
         try:
@@ -204,30 +209,43 @@ class Changes:
         with connection.begin():
             self._may_record = bool(connection.exec_driver_sql(_MAY_RECORD).scalar_one())
 
-    def skip(self, snapshot: str) -> None:
-        """Leave out what a *snapshot* sees, of the type ``pg_snapshot``; it is to be newer than `start`."""
-        self._seen = Snapshot.load(snapshot)
+    def skip(self, connection: Connection) -> None:
+        """Leave out what the snapshot of *connection* sees, which is newer than `start`, and has locked the tables.
 
-    def read(self, until: str | None = None) -> Iterator[Change]:
+        :raises FollowError: if it sees other tables than there were before.
+        """
+        self._seen = Snapshot.load(connection.exec_driver_sql("SELECT pg_current_snapshot()::text").scalar_one())
+        before, self.shapes = self.shapes, read_shapes(connection, self.schema)
+        columns, now = ({name: shape[-1] for name, shape in each.items()} for each in (before, self.shapes))
+        if columns != now:
+            raise FollowError("its tables were altered when the move began; try again")
+
+    def read(self, until: str, *, limit: float | None = None) -> Iterator[Change]:
         """Yield the changes of transactions that were committed since the last call, and end a transaction.
 
         To be read to the end. There may be more then, if there were many.
 
         :param until: a position in the log, after which it ends.
+        :param limit: the number of seconds that the server has for it.
         """
-        place = "NULL" if until is None else quote_literal(until)
         options = f"'proto_version', '1', 'publication_names', {quote_literal(quote_identifier(self.name))}"
-        reading = f"pg_logical_slot_get_binary_changes({quote_literal(self.name)}, {place}, {_AT_ONCE}, {options})"
+        slot, position = quote_literal(self.name), quote_literal(until)
+        reading = f"pg_logical_slot_get_binary_changes({slot}, {position}, {_AT_ONCE}, {options})"
         query = f"SELECT xid::text AS number, data FROM {reading}"  # noqa: S608 - all is quoted
-        with self.connection.begin():
-            settings = ("SET LOCAL search_path = ''", *FORMATS, *unlimited(self.connection))
-            self.connection.exec_driver_sql("; ".join(settings))
-            buffered = {"yield_per": _BUFFERED}
-            with self.connection.exec_driver_sql(query.replace("%", "%%"), execution_options=buffered) as rows:
-                for row in rows:
-                    change = self._decoder.decode(bytes(row.data))
-                    if change is not None and not (self._seen is not None and self._seen.sees(int(row.number))):
-                        yield change
+        settings = ("SET LOCAL search_path = ''", *FORMATS, *unlimited(self.connection), *limited(limit))
+        buffered = {"yield_per": _BUFFERED}
+        try:
+            with self.connection.begin():
+                self.connection.exec_driver_sql("; ".join(settings))
+                with self.connection.exec_driver_sql(query.replace("%", "%%"), execution_options=buffered) as rows:
+                    for row in rows:
+                        change = self._decoder.decode(bytes(row.data))
+                        if change is not None and not (self._seen is not None and self._seen.sees(int(row.number))):
+                            yield change
+        except DBAPIError as error:
+            if sqlstate(error) != "57014":  # query_canceled
+                raise
+            raise FollowError("the server took too long to read the last changes from its log") from error
 
     def position(self) -> str:
         """Return a position in the log behind all transactions that have been committed."""
@@ -276,7 +294,7 @@ class Changes:
         with self.connection.begin():
             pids = self.connection.exec_driver_sql(_WRITERS).scalars().all()
             found: tuple[Blocker, ...] = read_blockers(self.connection, pids)
-        who = ", ".join(map(str, found)) or "prepared transactions"
+        who = ", ".join(map(str, found)) or "they have ended since, or are prepared transactions"
         return FollowError(
             f"for {patience:g} s, transactions were open that have written anywhere on its server: {who}"
         )

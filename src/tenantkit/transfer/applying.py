@@ -17,8 +17,10 @@ from tenantkit.transfer.catalog import Key, qualified
 
 MISSING, DANGLING = "TK011", "TK012"
 """The SQLSTATEs of a changed row that is not there, and of one that refers to a shared row which does not exist."""
-_ROWS = 500
-"""Number of rows that one INSERT has at most."""
+_ROWS, _SIZE = 500, 200_000
+"""Number of rows that one INSERT has at most, and of the characters of their values, but for the last one."""
+COUNT = "tenantkit_rows"
+"""The variable of type ``bigint`` that the statements use."""
 _IDENTITIES = text(
     """
     SELECT relname::text AS "table", attname::text AS name
@@ -42,9 +44,16 @@ class Repetition:
     def read(cls, connection: Connection, schema: str) -> Repetition:
         """Return one for the tables that are there."""
         keys, identities = defaultdict[str, list[Key]](list), defaultdict[str, set[str]](set)
+        found = catalog.read_tables(connection, schema)
         for key in catalog.read_keys(connection, schema):
-            if key.target_schema != schema:
-                keys[key.table].append(key)
+            if key.target_schema == schema:
+                continue
+            for name in found:  # also those of what a partition is a part of
+                whole: str | None = name
+                while whole is not None and whole != key.table:
+                    whole = found[whole].table.parent
+                if whole is not None:
+                    keys[name].append(key)
         for row in connection.execute(_IDENTITIES, catalog.where(schema)):
             identities[row.table].add(row.name)
         return cls(schema, keys, identities)
@@ -83,9 +92,9 @@ class Repetition:
             for column, value in new.items()
             if not isinstance(value, Unchanged) and not (column in key and key[column] == value)
         }
+        if not values:  # it is as it was
+            return _of_one_row(f"PERFORM FROM ONLY {name} WHERE {_equal(key)}")
         if not values.keys() & self.identities.get(relation.name, ()):
-            if not values:  # only the key, which is as it was
-                values = dict(key)
             changed = ", ".join(f"{quote_identifier(column)} = {_literal(value)}" for column, value in values.items())
             return _of_one_row(f"UPDATE ONLY {name} SET {changed} WHERE {_equal(key)}")
         taken = ", ".join(
@@ -105,7 +114,7 @@ class Repetition:
             found = [value for value in values if isinstance(value, str)]
             if len(found) == len(values):  # else one is null, or as it was
                 where = _equal(dict(zip(key.target_columns, found, strict=True)))
-                there = f"SELECT FROM {qualified(key.target_schema, key.target)} WHERE {where}"
+                there = f"SELECT FROM {qualified(key.target_schema, key.target)} WHERE {where} FOR KEY SHARE"
                 yield f"IF NOT EXISTS ({there}) THEN RAISE EXCEPTION USING ERRCODE = '{DANGLING}'; END IF;\n"
 
     def _name(self, relation: Relation) -> str:
@@ -115,6 +124,7 @@ class Repetition:
 def _together(changes: Iterable[Change]) -> Iterator[list[Change]]:
     """Yield changes one by one, but those together that insert rows into one table."""
     waiting: list[Change] = []
+    size = 0
     for change in changes:
         is_more = (
             waiting
@@ -122,17 +132,21 @@ def _together(changes: Iterable[Change]) -> Iterator[list[Change]]:
             and isinstance(waiting[0], Insert)
             and waiting[0].relation is change.relation
             and len(waiting) < _ROWS
+            and size < _SIZE
         )
         if waiting and not is_more:
             yield waiting
-            waiting = []
+            waiting, size = [], 0
         waiting.append(change)
+        if isinstance(change, Insert):
+            size += sum(len(value) for value in change.new.values() if isinstance(value, str))
     if waiting:
         yield waiting
 
 
 def _of_one_row(statement: str) -> str:
-    return f"{statement};\nIF NOT FOUND THEN RAISE EXCEPTION USING ERRCODE = '{MISSING}'; END IF;\n"
+    is_wrong = f"IF {COUNT} <> 1 THEN RAISE EXCEPTION USING ERRCODE = '{MISSING}'; END IF;\n"
+    return f"{statement};\nGET DIAGNOSTICS {COUNT} = ROW_COUNT;\n{is_wrong}"
 
 
 def _equal(key: Row) -> str:

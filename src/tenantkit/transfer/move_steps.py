@@ -30,10 +30,11 @@ from tenantkit.status import WRITABLE
 from tenantkit.tenant import Tenant
 from tenantkit.transfer import catalog
 from tenantkit.transfer.building import FileBuilder
+from tenantkit.transfer.completeness import require_complete
 from tenantkit.transfer.following import Follower
 from tenantkit.transfer.loading import Loader, in_transaction
 from tenantkit.transfer.move_plan import STEP, Plan, Planner, find_copy
-from tenantkit.transfer.source import read_manifest, reading
+from tenantkit.transfer.source import Source, read_manifest, reading
 from tenantkit.transfer.streaming import Stream, describe, stream
 
 PAUSE = 10.0
@@ -157,13 +158,14 @@ class Mover:
         [target] = self._directory.isolations.of(copy).targets([copy])
         with connected(self._directory.databases, tenant.placement.database, self._connection) as here, here.begin():
             shapes = read_shapes(here, tenant.schema)
-            tables = catalog.read_tables(here, tenant.schema)
+            found = catalog.read_tables(here, tenant.schema)
+            tables = [name for name, each in found.items() if not each.is_partitioned]
             for reason in find_unfollowed(here, tenant.schema, tables):  # updates of such a table would fail
                 raise FollowError(f"{reason}, since the move was planned; try again")
         name = f"{tenant.registry.replace('-', '')[:12]}_{tenant.id}"
         with self.planner.explained(tenant):
             changes = self._cleanup.enter_context(following(engine, name, tenant.schema, tables, shapes))
-        follower = Follower(changes, there, target, subject=self._key, check=self._require_time)
+        follower = Follower(changes, there, target, subject=self._key, left=self._require_time)
         with (
             claiming(changes.connection, tenant.schema, shared=True) as is_free,
             claiming(there, copy.schema, shared=True) as is_copy_free,
@@ -194,6 +196,7 @@ class Mover:
         with here.begin():
             if has_revisions(here, tenant) and read_heads(here, tenant)[0] != sent.manifest.heads:
                 raise FollowError("it is at other revisions than before")
+            require_complete(Source(here, tenant, None, None, None))  # large objects, or partitions elsewhere
             sequences = catalog.read_states(here, tenant.schema, [each.name for each in sent.sequences])
         with there.begin():
             catalog.set_sequences(there, copy.schema, sequences)
@@ -219,7 +222,7 @@ class Mover:
         [target] = self._directory.isolations.of(copy).targets([copy])
         with reading(self._directory, tenant) as source:
             if changes is not None:
-                changes.skip(source.connection.exec_driver_sql("SELECT pg_current_snapshot()::text").scalar_one())
+                changes.skip(source.connection)
             sent = stream(self._directory, source)
             load(Loader(sent, target, None, None, self._report), there)
             with there.begin():
@@ -237,11 +240,14 @@ class Mover:
         if self.progress is not None:
             self.progress(table, number, total)
 
-    def _require_time(self) -> None:
-        """Raise if writes have been refused for too long."""
-        if self.max_pause is not None and self._since is not None and monotonic() - self._since > self.max_pause:
+    def _require_time(self) -> float | None:
+        """Return the seconds for which writes may still be refused, if they are limited; raise if there are none."""
+        if self.max_pause is None or self._since is None:
+            return None
+        if (left := self._since + self.max_pause - monotonic()) < 0:
             why = f"writes were refused for {self.max_pause:g} s, and the changes are not complete"
             raise ProvisioningError(self._key, STEP, why)
+        return left
 
     def _give_up(self, known: Tenant) -> bool:
         """Let the tenant write to its tables, and remove the copy that was made for it; return whether that is done.

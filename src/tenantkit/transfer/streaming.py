@@ -21,7 +21,7 @@ from tenantkit.transfer.source import Source, read_manifest
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The rows of a tenant whose tables refuse writes: an `Origin`."""
+    """The rows of a tenant in one snapshot: an `Origin`."""
 
     source: Source
     manifest: Manifest
