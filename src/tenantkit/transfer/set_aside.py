@@ -20,7 +20,8 @@ _CONSTRAINTS = text(
     """
     SELECT source.oid::regclass::text AS "table", conname::text AS name, pg_get_constraintdef(con.oid) AS definition,
         obj_description(con.oid, 'pg_constraint') AS comment,
-        contype = 'f' AND target.relnamespace <> source.relnamespace AS leads_out
+        contype = 'f' AND target.relnamespace <> source.relnamespace AS leads_out,
+        source.relkind = 'p' AND current_setting('server_version_num')::int < 180000 AS is_checked
     FROM pg_constraint AS con
     JOIN pg_class AS source ON source.oid = conrelid
     LEFT JOIN pg_class AS target ON target.oid = confrelid
@@ -80,11 +81,17 @@ class SetAside:
 
     remove: str
     restore: tuple[str, ...]
+    is_checked: bool = False
+    """Whether it is a constraint that the server cannot put back without a check of the rows."""
 
     def unchecked(self) -> SetAside:
         """Return the constraint as one that is put back without a check of the rows."""
         first, *others = self.restore
-        return self if first.endswith(" NOT VALID") else replace(self, restore=(f"{first} NOT VALID", *others))
+        return (
+            self
+            if self.is_checked or first.endswith(" NOT VALID")
+            else replace(self, restore=(f"{first} NOT VALID", *others))
+        )
 
 
 def constraints(connection: Connection, schema: str, *, leads_out: bool) -> list[SetAside]:
@@ -99,7 +106,7 @@ def constraints(connection: Connection, schema: str, *, leads_out: bool) -> list
             restore = [f"{alter} ADD CONSTRAINT {name} {row.definition}"]
             if row.comment is not None:
                 restore.append(f"COMMENT ON CONSTRAINT {name} ON {row.table} IS {quote_literal(row.comment)}")
-            found.append(SetAside(f"{alter} DROP CONSTRAINT {name}", tuple(restore)))
+            found.append(SetAside(f"{alter} DROP CONSTRAINT {name}", tuple(restore), row.is_checked))
     return found
 
 
