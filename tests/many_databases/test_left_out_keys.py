@@ -173,7 +173,7 @@ def test_rows_that_are_written_meanwhile_refer_to_shared_rows_that_exist(
                 connection.exec_driver_sql(waiting.pop(0))
 
     if is_refused:
-        with pytest.raises(ProvisioningError, match="a row refers to a shared row that does not exist"):
+        with pytest.raises(ProvisioningError, match="that does not exist in its new home; insert it there first"):
             transfer.move(library, "acme", database="main", progress=write)
     else:
         moved = transfer.move(library, "acme", database="main", progress=write)

@@ -135,7 +135,11 @@ class Follower:
             raise self._error(why) from None
 
     def _error(self, reason: str) -> BackupError:
-        advice = "stop_writes=True, or --stop-writes, moves it without following its changes"
+        advice = (
+            "insert it there first"
+            if reason == _REASONS[DANGLING]
+            else "stop_writes=True, or --stop-writes, moves it without following its changes"
+        )
         return BackupError(self.subject, f"{reason}; {advice}", "")
 
 
