@@ -359,7 +359,7 @@ def test_a_repair_ignores_a_tenant_that_became_active_meanwhile(tenancy: Tenancy
             assert maker.wait() == "stopped"
             between = bool(tenancy.diagnose())
             if between:
-                with worker(engine.url, processes.repair, "", stop_at=10) as doctor:
+                with worker(engine.url, processes.repair, "", stop_at=11) as doctor:
                     assert doctor.wait() == "stopped"
                     maker.go_on()
                     assert maker.wait() == "active"
