@@ -15,7 +15,7 @@ import psycopg
 from rich.console import Console
 from sqlalchemy import URL, insert, select
 
-from benchmarks.fleet.build import create_database
+from benchmarks.fleet.build import create_database, fill
 from benchmarks.fleet.models import declare, table_name
 from benchmarks.targets import Target, new_table
 from tenantkit import Tenancy, TenantMovedError, transfer
@@ -94,15 +94,11 @@ def _tenancy(urls: dict[str, str], tables: int) -> Tenancy:
 
 
 def _fill(url: str, schema: str, size: Size) -> float:
-    with psycopg.connect(url.replace("+psycopg", "")) as connection:
-        for number in range(size.tables):
-            parent = ", parent_id" if number else ""
-            connection.execute(
-                f"INSERT INTO {schema}.{table_name(number)} (name{parent}) "
-                f"SELECT repeat('a row with a long name ', 4) || n{', n' if parent else ''} "
-                f"FROM generate_series(1, {size.rows}) AS n".encode()
-            )
-        query = "SELECT sum(pg_table_size(oid)) FROM pg_class WHERE relkind = 'r' AND relnamespace = %s::regnamespace"
+    """Fill the tables, and return their size in megabytes."""
+    dsn = url.replace("+psycopg", "")
+    fill(dsn, schema, size.tables, size.rows)
+    query = "SELECT sum(pg_table_size(oid)) FROM pg_class WHERE relkind = 'r' AND relnamespace = %s::regnamespace"
+    with psycopg.connect(dsn) as connection:
         row = connection.execute(query, [schema]).fetchone()
     return float(row[0] if row else 0) / 1e6
 

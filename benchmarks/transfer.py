@@ -17,7 +17,7 @@ from rich.console import Console
 from sqlalchemy import URL, create_engine
 
 from benchmarks.fleet.application import Fleet
-from benchmarks.fleet.build import build, create_database, settle
+from benchmarks.fleet.build import build, create_database, fill, settle
 from benchmarks.fleet.models import create_statements, table_name
 from benchmarks.fleet.processes import run_watched
 from benchmarks.fleet.revisions import make_environments
@@ -56,7 +56,7 @@ def measure(server: URL, size: Size, console: Console) -> list[Target]:
         status.update(f"Making {fleet.tenants:,} tenants with {fleet.tables} tables each")
         build(fleet)
         large, small = fleet.schemas[0], fleet.keys[1]
-        _fill(fleet, large, size.rows)
+        fill(fleet.dsn, large, fleet.tables, size.rows)
         settle(fleet)
         status.update("Backing up and restoring")
         tenancy = fleet.tenancy(listen=False)
@@ -195,14 +195,3 @@ class _Measured:
         peak = run_watched(command, self.fleet.environment).runner
         file.unlink()
         return peak
-
-
-def _fill(fleet: Fleet, schema: str, rows: int) -> None:
-    with psycopg.connect(fleet.dsn) as connection:
-        for number in range(fleet.tables):
-            parent = ", parent_id" if number else ""
-            connection.execute(
-                f"INSERT INTO {schema}.{table_name(number)} (name{parent}) "
-                f"SELECT repeat('a row with a long name ', 4) || n{', n' if parent else ''} "
-                f"FROM generate_series(1, {rows}) AS n".encode()
-            )

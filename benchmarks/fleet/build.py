@@ -35,6 +35,18 @@ def create_database(server: URL, name: str) -> URL:
     return server.set(database=name)
 
 
+def fill(dsn: str, schema: str, tables: int, rows: int) -> None:
+    """Insert *rows* rows into each table of one tenant, which refer to those of the table before."""
+    with psycopg.connect(dsn) as connection:
+        for number in range(tables):
+            parent = ", parent_id" if number else ""
+            connection.execute(
+                f"INSERT INTO {schema}.{table_name(number)} (name{parent}) "
+                f"SELECT repeat('a row with a long name ', 4) || n{', n' if parent else ''} "
+                f"FROM generate_series(1, {rows}) AS n".encode()
+            )
+
+
 def build(fleet: Fleet) -> None:
     """Create every tenant of *fleet*, at the base revision, in a new database."""
     names = ", ".join(f"({quote_literal(key)}, {quote_literal(schema_name(key))})" for key in fleet.keys)

@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from tenantkit import BackupError, ConfigurationError, Tenancy, TenantNotFoundError, transfer
+from tenantkit.transfer import catalog
 from tenantkit.transfer import compression as zstd
 from tenantkit.transfer.file import BackupWriter, reading, writing
 from tenantkit.transfer.manifest import Column, Contents, Manifest, SequenceState, Table
@@ -203,3 +206,16 @@ def test_a_file_that_changes_while_it_is_restored_is_not_restored(
     with pytest.raises(Exception, match="loading the rows failed"):
         transfer.restore(tenancy, file, key="beta", progress=change)
     assert tenancy.get("beta").status == "failed"
+
+
+@pytest.mark.parametrize("value", ["1, true); DROP TABLE kept; SELECT (1", "1", 2**63, 1.5])
+def test_the_state_of_a_sequence_is_a_value_whatever_a_file_says(engine: Engine, value: Any) -> None:
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE SEQUENCE s; CREATE TABLE kept ()")
+        connection.commit()
+        with suppress(DBAPIError):
+            catalog.set_sequences(connection, "public", [SequenceState("s", value, is_called=True)])
+            connection.commit()
+        connection.rollback()
+        assert connection.exec_driver_sql("SELECT to_regclass('kept') IS NOT NULL").scalar_one()
+        assert connection.exec_driver_sql("SELECT last_value FROM s").scalar_one() in {1, 2}

@@ -74,9 +74,11 @@ _INT16, _INT32 = Struct(">h"), Struct(">i")
 
 @dataclass(slots=True)
 class Decoder:
-    """Reads the messages of one connection in their order: they refer to tables that earlier ones have described."""
+    """Reads the messages of one connection in their order: they refer to tables that earlier ones have described.
 
-    encoding: str = "utf-8"
+    Its database has the encoding UTF8.
+    """
+
     _relations: dict[int, Relation] = field(default_factory=dict[int, Relation])
 
     def decode(self, message: bytes) -> Change | None:
@@ -84,7 +86,7 @@ class Decoder:
 
         :raises ValueError: if it is no message of this version of the protocol.
         """
-        reader = _Reader(memoryview(message), 1, self.encoding)
+        reader = _Reader(memoryview(message), 1)
         match kind := message[:1]:
             case b"I":
                 relation = self._relations[reader.int32()]
@@ -139,7 +141,6 @@ def _key_of(relation: Relation, row: Row) -> Row:
 class _Reader:
     data: memoryview
     position: int
-    encoding: str
 
     def byte(self) -> bytes:
         return bytes(self._take(1))
@@ -155,7 +156,7 @@ class _Reader:
         rest = self.data[self.position :].tobytes()
         text, _, _ = rest.partition(b"\0")
         self.position += len(text) + 1
-        return text.decode(self.encoding)
+        return text.decode()
 
     def row(self, relation: Relation) -> Row:
         if self.int16() != len(relation.columns):
@@ -165,7 +166,7 @@ class _Reader:
     def _value(self) -> Value:
         match kind := self.byte():
             case b"t":
-                return str(self._take(self.int32()), self.encoding)
+                return str(self._take(self.int32()), "utf-8")
             case b"n":
                 return None
             case b"u":

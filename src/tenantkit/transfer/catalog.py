@@ -56,6 +56,13 @@ _SEQUENCES = text(
     FROM pg_class JOIN pg_sequence ON seqrelid = pg_class.oid WHERE {OWN} ORDER BY relname
     """
 )
+_SET_SEQUENCES = text(
+    """
+    SELECT setval(to_regclass(name), value, is_called)
+    FROM unnest(CAST(:names AS text[]), CAST(:values AS bigint[]), CAST(:called AS boolean[]))
+        AS given (name, value, is_called)
+    """
+)
 _FILLED_VIEWS = text(
     f"SELECT relname::text FROM pg_class WHERE {OWN} AND relkind = 'm' AND relispopulated ORDER BY oid"
 )
@@ -205,13 +212,10 @@ def read_states(connection: Connection, schema: str, names: Iterable[str]) -> li
 
 
 def set_sequences(connection: Connection, schema: str, states: Iterable[SequenceState]) -> None:
-    """Give sequences the *states* of others."""
-    values = ", ".join(
-        f"({quote_literal(qualified(schema, each.name))}, {each.last_value}, {each.is_called})" for each in states
-    )
-    if values:
-        columns = "AS given (name, value, is_called)"
-        execute(connection, f"SELECT setval(name::regclass, value::bigint, is_called) FROM (VALUES {values}) {columns}")
+    """Give sequences the *states* of others, which a file may say."""
+    columns = [(qualified(schema, each.name), each.last_value, each.is_called) for each in states]
+    names, values, called = map(list, zip(*columns, strict=True)) if columns else ([], [], [])
+    connection.execute(_SET_SEQUENCES, {"names": names, "values": values, "called": called})
 
 
 def qualified(schema: str, name: str) -> str:

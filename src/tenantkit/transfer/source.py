@@ -107,16 +107,16 @@ class Source:
         Those behind columns of tables that tenants share are as if the tenant's last row was the last one of all.
         """
         found = catalog.read_sequences(self.connection, self.schema)
+        shared = [each for each in found if self.shared is not None and each.owner is not None]
         own = [each.name for each in found if self.shared is None or each.owner is None]
         yield from catalog.read_states(self.connection, self.schema, own)
-        for each in found:
-            if each.name not in own:
-                table, column = each.owner
-                last = f"{'max' if each.increment > 0 else 'min'}({quote_identifier(column)})"
-                query = f"SELECT {last} AS last FROM {qualified(self.schema, table)}{self._where}"
-                row = catalog.execute(self.connection, query).one()
-                if row.last is not None:
-                    yield SequenceState(each.name, row.last, is_called=True)
+        for each in shared:
+            table, column = each.owner
+            last = f"{'max' if each.increment > 0 else 'min'}({quote_identifier(column)})"
+            query = f"SELECT {last} AS last FROM {qualified(self.schema, table)}{self._where}"
+            row = catalog.execute(self.connection, query).one()
+            if row.last is not None:
+                yield SequenceState(each.name, row.last, is_called=True)
 
     def references(self) -> Iterator[References]:
         """Yield the values by which rows refer to shared tables."""
