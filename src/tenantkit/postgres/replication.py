@@ -125,15 +125,15 @@ def find_obstacles(connection: Connection) -> Iterator[str]:
     """Yield what keeps changes in the database of *connection* from being read by its login."""
     row = connection.execute(_OBSTACLES).one()
     if row.wal_level != "logical":
-        yield f"its server has wal_level = {row.wal_level}, in place of 'logical'"
+        yield f"its server has wal_level = {row.wal_level} instead of 'logical'"
     if row.is_standby:
         yield "its server is a standby"
     if row.encoding != "UTF8":
-        yield f"its encoding is {row.encoding}, in place of UTF8"
+        yield f"its encoding is {row.encoding} instead of UTF8"
     if not row.may_replicate:
         yield "the login lacks the attribute REPLICATION"
     if not row.may_create:
-        yield "the login lacks the privilege CREATE on the database, which a publication needs"
+        yield "the login lacks the privilege CREATE on the database (for a publication)"
 
 
 def find_obstacles_to_apply(connection: Connection) -> Iterator[str]:
@@ -145,7 +145,7 @@ def find_obstacles_to_apply(connection: Connection) -> Iterator[str]:
     except DBAPIError as error:
         if sqlstate(error) != "42501":
             raise
-        yield "the login may not set session_replication_role there: GRANT SET ON PARAMETER, or a superuser"
+        yield "the login may not set session_replication_role there (GRANT SET ON PARAMETER)"
 
 
 def find_unfollowed(connection: Connection, schema: str, tables: Collection[str]) -> Iterator[str]:
