@@ -37,6 +37,7 @@ from sybil.typing import Evaluator
 
 from tenantkit import Tenancy
 from tests.support import commands
+from tests.support.commands.server import interpreter_settings
 from tests.support.ports import free_port
 
 _ROOT = Path(__file__).parents[2]
@@ -73,7 +74,8 @@ class Project:
             # A page's own pytest would take the rights of the server's account to the folder of this one away.
             "PYTEST_DEBUG_TEMPROOT": str(folder.parent),
             # All that Python reads when it starts: else commands could not be forked.
-            **{name: value for name, value in os.environ.items() if name.startswith(("PIP_", "COVERAGE_", "PYTHON"))},
+            **interpreter_settings(os.environ),
+            **{name: value for name, value in os.environ.items() if name.startswith("PIP_")},
         }
         self._shell: subprocess.Popen[str] | None = None
 
